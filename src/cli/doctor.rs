@@ -10,6 +10,7 @@ use crate::console::inspect::health::{Disk, LONG_READY_WAIT, is_large_wal, open_
 use crate::console::inspect::queue::waits_on_purpose;
 use crate::console::inspect::task::running_here;
 use crate::console::screen::Tint;
+use crate::console::shortage::comes_of_shortage;
 use crate::console::table::wrap;
 use crate::console::text::safe;
 use crate::console::times::Zone;
@@ -112,7 +113,7 @@ impl DoctorArgs {
 /// none: the doctor goes on with the next part.
 ///
 /// # Errors
-/// Those that say nothing of the contents of the file, such as `Busy`.
+/// Those that say nothing of the contents of the file, such as `Busy`, or too many open files.
 fn part<T>(
     findings: &mut Vec<Finding>,
     (subject, name): (&'static str, &str),
@@ -122,14 +123,15 @@ fn part<T>(
         Ok(told) => return Ok(Some(told)),
         Err(error) => error,
     };
-    if !matches!(
+    let is_of_contents = matches!(
         error.kind(),
         ErrorKind::Corrupt
             | ErrorKind::Io
             | ErrorKind::NotPerdura
             | ErrorKind::TooLarge
             | ErrorKind::Internal
-    ) {
+    );
+    if !is_of_contents || comes_of_shortage(&error) {
         return Err(error.into());
     }
     let detail = error.source().map_or_else(String::new, |source| format!(" ({source})"));

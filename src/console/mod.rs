@@ -15,6 +15,7 @@ pub(crate) mod paging;
 pub(crate) mod refusal;
 pub(crate) mod screen;
 pub(crate) mod session;
+pub(crate) mod shortage;
 #[cfg(unix)]
 pub(crate) mod sizes;
 pub(crate) mod table;

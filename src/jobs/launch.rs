@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::process;
 
 use super::protocol::{Launch, LaunchError, LaunchSettings};
+use crate::console::shortage::is_shortage;
 use crate::console::system;
 
 /// Where programs are looked for if there is no PATH: what the C library does.
@@ -186,9 +187,7 @@ fn not_executable(program: &Path, problem: &str) -> LaunchError {
 pub(super) const SHORTAGE: &str = "Shortage";
 
 fn failed(error: &io::Error) -> LaunchError {
-    const SHORTAGES: [Errno; 4] = [Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::NOMEM];
-    let is_shortage = Errno::from_io_error(error).is_some_and(|errno| SHORTAGES.contains(&errno));
-    let error_type = if is_shortage { SHORTAGE } else { "SpawnFailed" };
+    let error_type = if is_shortage(error) { SHORTAGE } else { "SpawnFailed" };
     launch_error(error_type, format!("the program could not be started: {error}"), true)
 }
 

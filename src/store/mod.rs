@@ -32,6 +32,7 @@ pub(crate) use file::opening::OnConnection;
 pub(crate) use file::opening::{Location, Opening, Settings};
 pub(crate) use file::owner_lock::{Notes, OwnerLock, StartNote};
 pub(crate) use file::pragmas::data_version;
+pub(crate) use file::statistics::forget_statistics;
 #[cfg(test)]
 pub(crate) use file::temporary::TemporaryFolder;
 pub use file::wal_frames::WalReport;

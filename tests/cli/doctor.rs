@@ -12,6 +12,28 @@ use crate::support::{Place, Said, await_that};
 /// SQLite's default.
 const PAGE_BYTES: usize = 4096;
 
+/// Too many open files say nothing of the file.
+#[cfg(unix)]
+#[test]
+fn a_doctor_that_cannot_open_files_does_not_call_the_file_damaged() {
+    let place = Place::new();
+    place.add(["--", "true"]);
+    let mut outcomes = std::collections::BTreeSet::new();
+    for descriptors in 5..=12 {
+        let mut shell = std::process::Command::new("sh");
+        let script = format!("ulimit -n {descriptors} && exec \"$0\" doctor");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_perdura")]).current_dir(place.path(""));
+        let Said { code, out, err } = place.start_with(shell.env("PERDURA_DB", "tasks.db")).end();
+        assert!(!out.contains("BAD"), "{descriptors}: {out}");
+        if code != Some(0) {
+            assert_eq!(code, Some(4), "{descriptors}: {out}{err}");
+            assert!(err.contains("ulimit -n"), "{descriptors}: {err}");
+        }
+        outcomes.insert(code);
+    }
+    assert_eq!(outcomes.len(), 2, "some are enough, and some are not: {outcomes:?}");
+}
+
 /// A file without its reserve, and with tasks that have run: some 60 pages.
 fn small_file(place: &Place) -> Vec<u8> {
     drop(

@@ -384,6 +384,32 @@ fn statistics_of_our_tables_are_forgotten() {
     assert_eq!(about(), ["mine"]);
 }
 
+/// And of what they learn while it is open, all connections hear that it is gone, too, when the owner has looked at ages.
+#[test]
+fn statistics_that_come_while_a_file_is_open_are_forgotten_by_all_connections() {
+    let folder = Folder::new();
+    let clock = ManualClock::new();
+    let mut tests =
+        SteppedQueue::open_file(builder(Config::default()).clock(clock.clone()), &clock, folder.file())
+            .unwrap();
+    add(tests.queue(), &Do::Ok(1), Options::new());
+    let [reader, analyst] = [(); 2].map(|()| rusqlite::Connection::open(folder.file()).unwrap());
+    let plan = || {
+        let walk = "SELECT t.task_id FROM perdura_tasks t NOT INDEXED WHERE t.task_id > 5 ORDER BY t.task_id LIMIT 9";
+        let plan = format!("EXPLAIN QUERY PLAN {walk}");
+        column(&reader, "SELECT 'reads the schema anew, if it has changed' FROM perdura_meta");
+        reader.query_row(&plan, [], |row| row.get::<_, String>(3)).unwrap()
+    };
+    assert_eq!(plan(), "SEARCH t USING INTEGER PRIMARY KEY (rowid>?)");
+    analyst.execute_batch("ANALYZE").unwrap();
+    assert_eq!(plan(), "SCAN t");
+    tests.advance(Duration::from_secs(3600)).unwrap();
+    tests.apply_retention().unwrap();
+    assert_eq!(column(&analyst, "SELECT tbl FROM sqlite_stat1 WHERE tbl GLOB 'perdura_*'"), [""; 0]);
+    assert_eq!(plan(), "SEARCH t USING INTEGER PRIMARY KEY (rowid>?)");
+    assert_sound(tests.queue());
+}
+
 /// Each statement with its plan.
 fn blocks(plans: &str) -> impl Iterator<Item = String> {
     let mut blocks = Vec::<String>::new();

@@ -112,6 +112,7 @@ impl Maintenance {
             ended += core.purge_dead_letters(now.saturating_sub(age), goes_on)?;
         }
         let tidied = core.tidy_keys(now, goes_on).and_then(|()| core.drop_counters(goes_on));
+        let tidied = tidied.and_then(|()| core.store.alone(store::forget_statistics));
         if let Err(e) = tidied.and_then(|()| self.return_free_pages()) {
             tell!(Warn, "the file was not tidied, which will be tried again: {e}"); // what was old has ended all the same
         }

@@ -21,7 +21,9 @@ const FILES_PER_CONNECTION: usize = 4;
 pub(crate) fn explained(fault: Fault, path: &Path) -> Fault {
     match fault {
         Fault::Sql(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen) => {
-            cause(path).with_source(e).into()
+            let cause = cause(path);
+            let has_source = std::error::Error::source(&cause).is_some();
+            if has_source { cause.into() } else { cause.with_source(e).into() }
         }
         other => other,
     }

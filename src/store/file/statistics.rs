@@ -3,9 +3,9 @@
 //! The statements of the store name their indexes or look up single rows by id, so statistics
 //! cannot change their plans. SQLite has no clause that does the same for a range of row ids: if
 //! the statistics say that a table has two rows, it scans the whole table. Statistics help none of
-//! our statements, so they are deleted when the file is opened.
+//! our statements, so they are deleted when the file is opened, and from time to time afterwards.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::store::error::Sql;
 
@@ -22,19 +22,25 @@ fn are_in(conn: &Connection, table: &str) -> Sql<bool> {
     Ok(conn.query_row(&sql, [], |row| row.get(0))?)
 }
 
-/// Deletes the statistics about our tables, and makes this connection reload what is left.
+/// Deletes the statistics about our tables. Every connection then reads the schema, and what is left of the statistics, anew.
 pub(crate) fn forget_statistics(conn: &Connection) -> Sql<()> {
-    let mut are_deleted = false;
+    let mut found = Vec::new();
     for table in TABLES {
         if are_in(conn, table)? {
-            conn.execute(&format!("DELETE FROM {table} WHERE tbl GLOB 'perdura_*'"), [])?;
-            are_deleted = true;
+            found.push(table);
         }
     }
-    if are_deleted {
-        conn.execute_batch("ANALYZE sqlite_schema")?;
+    if found.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let tx = Transaction::new_unchecked(conn, TransactionBehavior::Immediate)?;
+    for table in found {
+        tx.execute(&format!("DELETE FROM {table} WHERE tbl GLOB 'perdura_*'"), [])?;
+    }
+    // Other connections notice a change of the schema, and no change of the statistics alone.
+    tx.execute_batch("CREATE VIEW perdura_reload AS SELECT 1; DROP VIEW perdura_reload")?;
+    tx.commit()?;
+    Ok(conn.execute_batch("ANALYZE sqlite_schema")?) // reads them into this connection
 }
 
 #[cfg(test)]
