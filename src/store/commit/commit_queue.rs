@@ -50,7 +50,7 @@ impl Rank {
         matches!(self, Rank::AddSmall | Rank::Add)
     }
 
-    /// So many as fit into one group make the file larger by a few megabytes at most.
+    /// So many as fit into one group make the file larger by a few dozen megabytes at most.
     pub(crate) fn is_small(self) -> bool {
         matches!(self, Rank::Settle | Rank::Claim | Rank::AddSmall)
     }

@@ -10,8 +10,8 @@ use crate::logging::tell;
 use crate::store::error::Sql;
 use crate::store::file::checkpoint::{checkpoint_wal, has_wal_reset_bug, limit_wal};
 use crate::store::file::connect::Connector;
+use crate::store::file::lengths::wal_bytes;
 use crate::store::file::opening::Manner;
-use crate::store::file::reserve::wal_bytes;
 use crate::store::file::snapshots::LongRead;
 use crate::sync::lock;
 

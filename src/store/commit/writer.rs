@@ -387,7 +387,8 @@ impl WriterState {
             Ok(()) => {
                 let mut effects = tx.committed();
                 effects.wal_pages = wal.pages();
-                reserve.has_written(effects.wal_pages.checked_sub(wal_before).unwrap_or(effects.wal_pages));
+                let written = effects.wal_pages.checked_sub(wal_before).filter(|pages| *pages > 0);
+                reserve.has_written(written.unwrap_or(effects.wal_pages)); // all of a WAL that has restarted
                 if let Some(hook) = hook {
                     hook.committed(effects);
                 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use rusqlite::hooks::Wal;
 
-use super::reserve::wal_bytes;
+use super::lengths::wal_bytes;
 use crate::logging::tell;
 use crate::store::error::Sql;
 use crate::sync::Mutex;

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
-use super::reserve::free_pages;
+use super::lengths::free_pages;
 use crate::store::error::Sql;
 
 /// Free pages that are kept for the next writes (4 MiB of pages of 4 KiB).
@@ -15,10 +15,15 @@ const PAGES_PER_SLICE: i64 = 256;
 /// Reads the list of free pages, if it is long. [`return_free_pages`] searches it with the write lock held. For two million free pages
 /// that takes 0.3 s if the operating system has to read the list from the disk, and 10 ms if it has the list in memory.
 pub(crate) fn read_free_list(conn: &Connection) -> Sql<()> {
-    if free_pages(conn)? >= LONG_LIST_PAGES {
+    if free_pages(conn)? >= LONG_LIST_PAGES && gives_pages_back(conn)? {
         check_free_list(conn)?;
     }
     Ok(())
+}
+
+/// Whether the file returns free pages when it is asked to (`auto_vacuum = INCREMENTAL`).
+fn gives_pages_back(conn: &Connection) -> Sql<bool> {
+    Ok(conn.query_row("PRAGMA auto_vacuum", [], |row| row.get::<_, i64>(0))? == 2)
 }
 
 /// SQLite's check of the list of free pages. It is a part of the check of the schema table (in its source:

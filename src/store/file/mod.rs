@@ -20,6 +20,7 @@ pub(crate) mod free_disk;
 pub(crate) mod free_pages;
 pub(crate) mod holder;
 pub(crate) mod identity;
+pub(crate) mod lengths;
 pub(crate) mod mounts;
 pub(crate) mod open;
 pub(crate) mod opening;

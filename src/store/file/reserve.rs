@@ -22,13 +22,13 @@
 //!
 //! Shared files have no reserve: the program's own writes make the file larger, and may keep SQLite from giving pages back.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rusqlite::Connection;
 
 use super::crash::CrashSwitch;
-use super::identity::beside;
+use super::lengths::{PAGE_BYTES, file_pages, free_pages, pages_in_wal_alone, physical_pages, wal_bytes};
 use super::pragmas::keep_free_pages;
 use crate::error::{Error, ErrorKind};
 use crate::planted::planted;
@@ -75,9 +75,6 @@ const GROWTHS: u32 = 16;
 /// While commits use few pages, only one of this many looks ahead.
 const LOOK_EACH: u32 = 16;
 
-/// The page size of files that we create.
-const PAGE_BYTES: i64 = 4096;
-
 /// The payload of an overflow page of a large value.
 const PAYLOAD_BYTES: i64 = 4092;
 
@@ -93,9 +90,9 @@ pub(crate) struct Reserve {
     has_plenty: bool,
     /// The disk was full although it reported room (a quota, a limit of the process): its answers are no longer used.
     is_doubted: bool,
-    /// Pages of the file after the last commit that made it larger, as far as known.
+    /// Pages of the file when the disk was last asked.
     pages: i64,
-    /// Pages written to the WAL since the file was last measured.
+    /// Pages written to the WAL since then.
     unmeasured: u32,
     /// The file could not grow when it had to, or the reserve is incomplete.
     is_blocked: bool,
@@ -134,23 +131,23 @@ impl Reserve {
         let [in_wal, in_file] = [now, in_file].map(|pages| size.saturating_sub(pages).max(0));
         let wanted = PLENTY_BYTES.saturating_add(((in_wal + in_file) * PAGE_BYTES).unsigned_abs());
         self.has_plenty = self.available().is_some_and(|free| free >= wanted);
-        (self.pages, self.unmeasured) = (size.max(now), 0);
+        (self.pages, self.unmeasured) = (size, 0);
         self.has_plenty
     }
 
-    /// Asks whether the disk has plenty of room, if it had not.
+    /// Asks whether the disk has plenty of room.
     #[cfg(feature = "rusqlite")]
     pub(crate) fn look(&mut self, conn: &Connection) -> Sql<()> {
-        if self.is_on() && !self.has_plenty {
+        if self.is_on() {
             let now = file_pages(conn)?;
             self.look_for_plenty(now, now, conn);
         }
         Ok(())
     }
 
-    /// Notes that the disk was full although it reported room.
+    /// The disk was full although it had plenty of room when it was last asked. If it still says so, its answers are no longer used.
     pub(crate) fn doubt(&mut self) {
-        self.is_doubted |= self.has_plenty;
+        self.is_doubted |= self.has_plenty && self.available().is_some_and(|free| free >= PLENTY_BYTES);
         self.has_plenty = false;
     }
 
@@ -160,11 +157,11 @@ impl Reserve {
         if released > 0 {
             self.release(conn, released)?;
         }
-        Ok(Room(match self {
-            _ if !self.is_on() => None,
-            Reserve { has_plenty: true, pages, .. } => Some(*pages),
-            _ => Some(file_pages(conn)?),
-        }))
+        Ok(match self {
+            _ if !self.is_on() => Room::Unknown,
+            Reserve { has_plenty: true, pages, .. } => Room::Plenty { pages: *pages },
+            _ => Room::Scarce { pages: file_pages(conn)?, free: free_pages(conn)? },
+        })
     }
 
     /// Whether a small transaction, too, has to be measured.
@@ -179,13 +176,30 @@ impl Reserve {
     }
 
     /// The size (in pages) that a transaction would give the file, if the file has to grow before it may commit.
+    ///
+    /// # Errors
+    /// `DiskFull`: the file need not grow, but what the transaction adds to the WAL would take the room that is needed to copy it.
     pub(crate) fn exceeded(&mut self, room: &Room, conn: &Connection) -> Sql<Option<i64>> {
-        let Some(before) = room.0 else { return Ok(None) };
+        let (before, free) = match *room {
+            Room::Unknown => return Ok(None),
+            Room::Plenty { pages } => (pages, None),
+            Room::Scarce { pages, free } => (pages, Some(free)),
+        };
         let wanted = file_pages(conn)?;
         if self.has_plenty && (wanted > before || self.unmeasured >= MEASURE_PAGES) {
             self.look_for_plenty(before, wanted, conn);
         }
-        Ok(Some(wanted).filter(|_| wanted > before && !self.has_plenty))
+        if self.has_plenty {
+            return Ok(None);
+        }
+        if wanted > before {
+            return Ok(Some(wanted));
+        }
+        if let Some(free) = free {
+            let taken = (free.saturating_sub(free_pages(conn)?).max(0) * PAGE_BYTES).unsigned_abs();
+            self.check_way_back(conn, taken.saturating_add(NO_WAY_BACK_BYTES))?;
+        }
+        Ok(None)
     }
 
     pub(crate) fn is_on(&self) -> bool {
@@ -244,23 +258,29 @@ impl Reserve {
     fn add_slices(&self, size: i64, conn: &Connection, crash_switch: &mut CrashSwitch) -> Sql<()> {
         transaction(conn, crash_switch, remove_growth)?; // what a crash may have left
         for row in 0.. {
-            if file_pages(conn)? >= size {
+            let missing = size - file_pages(conn)?;
+            if missing <= 0 {
                 break;
             }
             copy_wal(conn)?; // so that each slice begins in a WAL that can restart
             self.check_way_back(conn, WAY_BACK_BYTES)?;
-            let pages = self.slice_pages(conn)?;
+            let pages = self.slice_pages(missing, conn)?;
             transaction(conn, crash_switch, |conn| pad(conn, GROWTH - row, pages))?;
         }
         if planted("g11-growth-in-the-wal-alone") { Ok(()) } else { copy_wal(conn) }
     }
 
-    /// The pages of a slice: a quarter of what the WAL has room for. Fewer if the disk has no room for twice as much: a reader
-    /// may keep the slice in the WAL, which then grows.
-    fn slice_pages(&self, conn: &Connection) -> Sql<i64> {
-        let pages = (wal_bytes(conn).cast_signed() / PAGE_BYTES / 4).clamp(SLICE, MOST);
-        let beside = WAY_BACK_BYTES.saturating_add((2 * pages * PAGE_BYTES).unsigned_abs());
-        Ok(if self.has_way_back(conn, beside)? { pages } else { SLICE })
+    /// The pages of a slice when so many are missing: at most a quarter of what the WAL has room for. Fewer if the disk has no room
+    /// for twice as much: a reader may keep the slice in the WAL.
+    fn slice_pages(&self, missing: i64, conn: &Connection) -> Sql<i64> {
+        let quarter = wal_bytes(conn).cast_signed() / PAGE_BYTES / 4;
+        let mut pages = quarter.min(missing).clamp(SLICE, MOST);
+        while pages > SLICE
+            && !self.has_way_back(conn, WAY_BACK_BYTES + (2 * pages * PAGE_BYTES).unsigned_abs())?
+        {
+            pages = (pages / 2).max(SLICE);
+        }
+        Ok(pages)
     }
 
     /// Whether the disk has room for the pages that are only in the WAL, and for `beside` bytes more, so that they can be copied
@@ -378,8 +398,15 @@ fn has_slice(conn: &Connection, slice: i64) -> Sql<bool> {
     Ok(conn.prepare_cached(sql)?.query_row([slice], |row| row.get(0))?)
 }
 
-/// How many pages the file had before a transaction's writes; `None` without a reserve.
-pub(crate) struct Room(Option<i64>);
+/// What is known of a file before a transaction.
+pub(crate) enum Room {
+    /// Nothing: there is no reserve.
+    Unknown,
+    /// On a disk with plenty of room: the pages of the file when the disk was last asked.
+    Plenty { pages: i64 },
+    /// On another disk: its pages, and those of them that are free.
+    Scarce { pages: i64, free: i64 },
+}
 
 /// Makes the WAL file long enough for outcomes: pages are written into it and rolled back. Nothing is synced, and nothing has to
 /// be copied.
@@ -457,31 +484,4 @@ fn vacuum(conn: &Connection, pages: i64) -> Sql<()> {
         while rows.next()?.is_some() {}
     }
     Ok(())
-}
-
-/// Pages of the database.
-fn file_pages(conn: &Connection) -> Sql<i64> {
-    Ok(conn.prepare_cached("PRAGMA page_count")?.query_row([], |row| row.get(0))?)
-}
-
-/// Free pages of the database.
-pub(crate) fn free_pages(conn: &Connection) -> Sql<i64> {
-    Ok(conn.prepare_cached("PRAGMA freelist_count")?.query_row([], |row| row.get(0))?)
-}
-
-/// Pages of the database that are in the WAL and not yet in the database file.
-fn pages_in_wal_alone(conn: &Connection) -> Sql<i64> {
-    Ok(file_pages(conn)?.saturating_sub(physical_pages(conn)).max(0))
-}
-
-/// Pages that the disk has allocated. It uses `stat`: opening and closing the file would drop SQLite's locks.
-fn physical_pages(conn: &Connection) -> i64 {
-    let found = conn.path().and_then(|path| Path::new(path).metadata().ok());
-    found.map_or(i64::MAX, |found| found.len().cast_signed() / PAGE_BYTES)
-}
-
-/// The length of the WAL file.
-pub(crate) fn wal_bytes(conn: &Connection) -> u64 {
-    let wal = conn.path().map(|path| beside(Path::new(path), "-wal"));
-    wal.and_then(|path| path.metadata().ok()).map_or(0, |found| found.len())
 }

@@ -457,6 +457,7 @@ fn g11_a_disk_that_fills_up_between_two_looks_loses_nothing_and_goes_on() {
 fn g11_a_disk_that_a_long_reader_filled_is_not_full_for_good() {
     let disks = [
         (Kind::Tmpfs, 24, 3_000),
+        (Kind::Tmpfs, 48, 1_000_000),
         (Kind::Ext4, 24, 3_000),
         (Kind::Tmpfs, 200, 3_000),
         (Kind::Tmpfs, 320, 300_000),
