@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use perdura::{Builder, Config, Context, ErrorKind, Failure, Outcome, Queue, State, TaskId};
+use perdura::{Builder, Config, Context, ErrorKind, Failure, Filter, Outcome, Queue, State, TaskId};
 
 use crate::child::Wide;
 use crate::support::*;
@@ -491,5 +491,33 @@ fn g11_a_disk_that_a_long_reader_filled_is_not_full_for_good() {
             "full",
             format_args!("{kind:?}: refused after {accepted} beside a reader, and went on without it"),
         );
+    }
+}
+
+/// And where the new tasks need no growth, because old ones have left free pages: what they write lies in the WAL all the same.
+#[test]
+fn g11_beside_a_reader_what_takes_free_pages_does_not_fill_the_disk_for_good() {
+    for megabytes in [40, 42] {
+        let Some(disk) = Disk::new(Kind::Tmpfs, megabytes) else { return };
+        let queue = builder(2, &Arc::new(Gate::default())).open(disk.file()).unwrap();
+        let _ = queue.enqueue(&wide(9, 10)).unwrap();
+        let reader = rusqlite::Connection::open(disk.file()).unwrap();
+        reader.execute_batch("BEGIN; SELECT COUNT(*) FROM perdura_tasks").unwrap();
+        let large = wide(9, 1_000_000);
+        let accepted = fill_up(&queue, &large, 200);
+        let deleted = queue.delete_all(Filter::new().state(State::Queued)).unwrap().changed;
+        let again = fill_up(&queue, &large, 200);
+        reader.execute_batch("ROLLBACK").unwrap();
+        let until = Instant::now() + GOES_ON_WITHIN;
+        while let Err(e) = queue.enqueue(&wide(9, 1_000)) {
+            assert_eq!(e.kind(), ErrorKind::DiskFull, "{e}");
+            assert!(
+                Instant::now() < until,
+                "{megabytes} MB: still full after {accepted}, {deleted} and {again} tasks: {e}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        report("full", format_args!("{megabytes} MB: {accepted} tasks, {deleted} deleted, {again} more"));
+        assert_sound(&queue);
     }
 }
