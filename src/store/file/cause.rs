@@ -4,6 +4,7 @@
 //! That never opens the database or its `-shm`: closing them would drop the locks that SQLite has
 //! on them in this process.
 
+use std::error::Error as StdError;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
@@ -21,16 +22,14 @@ const FILES_PER_CONNECTION: usize = 4;
 pub(crate) fn explained(fault: Fault, path: &Path) -> Fault {
     match fault {
         Fault::Sql(e) if e.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen) => {
-            let cause = cause(path);
-            let has_source = std::error::Error::source(&cause).is_some();
-            if has_source { cause.into() } else { cause.with_source(e).into() }
+            cause(path, e).into()
         }
         other => other,
     }
 }
 
-/// The cause, as far as the operating system tells.
-pub(crate) fn cause(path: &Path) -> Error {
+/// The cause, as far as the operating system tells; its source is the error of the system, or else SQLite's.
+pub(crate) fn cause(path: &Path, told: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
     if let Err(e) = descriptors() {
         return file_error("the file cannot be opened", e);
     }
@@ -44,7 +43,7 @@ pub(crate) fn cause(path: &Path) -> Error {
         None => {
             let message =
                 "the file, its -wal or its -shm cannot be opened; check who may read and write them";
-            Error::new(ErrorKind::Io, message)
+            Error::new(ErrorKind::Io, message).with_source(told)
         }
     }
 }

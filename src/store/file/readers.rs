@@ -108,7 +108,7 @@ impl Readers {
 
     fn explained(&self, error: &Arc<rusqlite::Error>) -> Error {
         if error.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen) {
-            return cause(&self.path).with_source(error.clone());
+            return cause(&self.path, error.clone());
         }
         let (kind, message) = meaning(error);
         Error::new(kind, message).with_source(error.clone())
