@@ -150,6 +150,16 @@ fn fill_up(queue: &Queue, task: &Wide, most: usize) -> usize {
     panic!("the disk never gets full");
 }
 
+/// A reader has gone that kept the WAL from being copied: soon a task can be enqueued again.
+fn enqueue_goes_on(queue: &Queue, task: &Wide, when: &str) {
+    let until = Instant::now() + GOES_ON_WITHIN;
+    while let Err(e) = queue.enqueue(task) {
+        assert_eq!(e.kind(), ErrorKind::DiskFull, "{e}");
+        assert!(Instant::now() < until, "{when}: still full, and the reader has gone: {e}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Fifty run while the disk fills up; then enqueues are refused, and every outcome is recorded.
 fn outcomes_are_recorded(kind: Kind) {
     const RUNNING: usize = 50;
@@ -473,15 +483,7 @@ fn g11_a_disk_that_a_long_reader_filled_is_not_full_for_good() {
         reader.execute_batch("BEGIN; SELECT COUNT(*) FROM perdura_tasks").unwrap();
         let accepted = fill_up(&queue, &wide(5, bytes), 20_000);
         reader.execute_batch("ROLLBACK").unwrap();
-        let until = Instant::now() + GOES_ON_WITHIN;
-        while let Err(e) = queue.enqueue(&wide(5, 3_000)) {
-            assert_eq!(e.kind(), ErrorKind::DiskFull, "{e}");
-            assert!(
-                Instant::now() < until,
-                "{kind:?}: still full after {accepted} tasks, and the reader has gone: {e}"
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        enqueue_goes_on(&queue, &wide(5, 3_000), &format!("{kind:?}, after {accepted} tasks"));
         for _ in 0..100 {
             let _ = queue.enqueue(&wide(5, 3_000)).unwrap();
         }
@@ -508,16 +510,9 @@ fn g11_beside_a_reader_what_takes_free_pages_does_not_fill_the_disk_for_good() {
         let deleted = queue.delete_all(Filter::new().state(State::Queued)).unwrap().changed;
         let again = fill_up(&queue, &large, 200);
         reader.execute_batch("ROLLBACK").unwrap();
-        let until = Instant::now() + GOES_ON_WITHIN;
-        while let Err(e) = queue.enqueue(&wide(9, 1_000)) {
-            assert_eq!(e.kind(), ErrorKind::DiskFull, "{e}");
-            assert!(
-                Instant::now() < until,
-                "{megabytes} MB: still full after {accepted}, {deleted} and {again} tasks: {e}"
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        report("full", format_args!("{megabytes} MB: {accepted} tasks, {deleted} deleted, {again} more"));
+        let told = format!("{megabytes} MB: {accepted} tasks, {deleted} deleted, {again} more");
+        enqueue_goes_on(&queue, &wide(9, 1_000), &told);
+        report("full", format_args!("{told}"));
         assert_sound(&queue);
     }
 }
